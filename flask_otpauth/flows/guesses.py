@@ -1,0 +1,114 @@
+"""Guesses: which challenges a code is compared with, and on whom a wrong one is counted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import cast
+
+from ..errors import RateLimited
+from ..guard import claimed, nobody, owned, reserved
+from ..types import Account, Caller, Charge, Charged, Found, Identifier, Instant, Purpose, Renewed
+from .parts import Parts
+
+KEYS = 6
+"""By which an account's challenges are looked up: what was typed, its three names, its key and its known clients."""
+
+
+def is_named(row: Charged | Renewed, identifier: Identifier, account: Account | None, *, linked: bool) -> bool:
+    """
+    Tell whether a challenge is of the user whom an identifier names: by what was typed when it began.
+
+    By any of his identifiers where ``linked``, or where the challenge followed a proof.
+    """
+    data: dict[str, object] = json.loads(row.data)
+    if claimed(identifier) in cast("list[str]", data.get("named", [])):
+        return True
+    return account is not None and account.id == row.user_id and (linked or bool(data["proved"]))
+
+
+def keys_of(identifier: Identifier, account: Account | None, *, known: bool) -> list[str]:
+    """Give what a challenge of an identifier may be found by: as many keys for nobody, so that the work is the same."""
+    keys = {claimed(identifier)}
+    if account is not None:
+        keys |= {claimed(one) for one in account.identifiers}
+        keys |= {owned(account.id), *((reserved(account.id),) if known else ())}
+    return [*keys, *(f"{nobody(identifier)}:{number}" for number in range(len(keys), KEYS))]
+
+
+def answerable(found: Sequence[Found], most: int) -> Sequence[Found]:
+    """Give those of which a code by identifier is compared with each: at most as many as the odds are told for."""
+    open_ = [one for one in found if not (one.spent or one.late)]
+    confirming = [one for one in open_ if one.purpose is Purpose.CONFIRM]
+    if len(confirming) > 1:
+        # One of them may be another's: its code, typed by the owner of the address, would make him that account.
+        open_ = [one for one in open_ if one not in confirming]
+    return open_[:most]
+
+
+class Budgets:
+    """
+    Charges one guess: each account that it could open once, whatever the number of its challenges.
+
+    Attributes:
+        charges: What was charged.
+        loud: Set when a budget is spent whose end may be told.
+    """
+
+    def __init__(self, parts: Parts, caller: Caller, now: Instant) -> None:
+        self._parts = parts
+        self._caller = caller
+        self._now = now
+        self._within: dict[tuple[str, bool], bool] = {}
+        self._known: dict[str | None, bool] = {}
+        self.charges: list[Charge] = []
+        self.loud: RateLimited | None = None
+
+    def knows(self, charged: Charged) -> bool:
+        """Tell whether a known client answers, or began the challenge: whoever has its id is the one who began it."""
+        if charged.user_id not in self._known:
+            self._known[charged.user_id] = self._parts.knows(self._caller, charged.user_id, self._now)
+        return self._known[charged.user_id] or bool(json.loads(charged.data).get("known"))
+
+    def admit(self, identifier: Identifier, account: Account | None, *, known: bool) -> bool:
+        """
+        Charge whom a guess by identifier is counted on.
+
+        What was typed is told aloud. That the account is spent is told where a password came first; where anybody may
+        begin a login by one name and answer it by another, a 429 would tell that they are of one account.
+        """
+        if known and account is not None:
+            return self._take(owned(account.id), known=True, loud=True)
+        within = True
+        whole = owned(account.id) if account else nobody(identifier)
+        for one, loud in ((claimed(identifier), True), (whole, not self._parts.settings.passwordless)):
+            # What was typed may not be what the code was asked for by: its row is made here.
+            self._parts.guard.open_codes(one, self._now)
+            within &= self._take(one, known=False, loud=loud)
+        return within
+
+    def charge(self, charged: Charged) -> bool:
+        """
+        Charge all budgets of a challenge, and tell whether its code may be compared.
+
+        Of an anonymous challenge only the claimed identifier's is loud: a 429 of the account's would tell that the
+        identifier belongs to an account that is locked. A known client has a budget that no stranger spends.
+        """
+        known = self.knows(charged)
+        proved = bool(json.loads(charged.data).get("proved"))
+        if known or proved:
+            return self._take(charged.account, known=known, loud=proved)
+        loud = self._take(charged.alias, known=False, loud=True)
+        return self._take(charged.account, known=False, loud=False) and loud
+
+    def _take(self, account: str, *, known: bool, loud: bool) -> bool:
+        key = (account, known)
+        if key not in self._within:
+            try:
+                self.charges.append(self._parts.guard.charge_code(account, self._now, known=known))
+            except RateLimited as error:
+                self.loud = error if loud else self.loud
+                self._within[key] = False
+            else:
+                self._within[key] = True
+        return self._within[key]

@@ -1,0 +1,110 @@
+"""
+Values and ports. Values are frozen; ports are what the core asks of its adapters.
+
+Durations are seconds unless the name says otherwise; aware UTC datetimes appear only where a host or a client sees
+them.
+"""
+
+from .budgets import AddressLimits, Charge, GuardStore, Spent, Window
+from .challenges import (
+    Admission,
+    ChallengeStore,
+    Charged,
+    Found,
+    Miss,
+    NewChallenge,
+    Purpose,
+    Renewed,
+    Seen,
+    TooSoon,
+)
+from .events import Event, EventStore
+from .identity import (
+    Account,
+    ClaimsLoader,
+    ClientStore,
+    Flags,
+    FlagStore,
+    Identifier,
+    Kind,
+    NewAccount,
+    PasswordValidator,
+    Users,
+    UserState,
+    UserStore,
+)
+from .messages import Courier, Draft, Message, Sender, SenderLike, Senders, SendRequest
+from .requests import Answer, Caller, Factor, Factors, Issued, LoggedIn, Registered, UnitOfWork
+from .sessions import (
+    Credentials,
+    NewSession,
+    Rotation,
+    Session,
+    SessionRecord,
+    SessionStore,
+    method_names,
+    public_methods,
+    via,
+)
+from .time import Clock, Instant, instant, moment, timestamp
+
+__all__ = [
+    "Account",
+    "AddressLimits",
+    "Admission",
+    "Answer",
+    "Caller",
+    "ChallengeStore",
+    "Charge",
+    "Charged",
+    "ClaimsLoader",
+    "ClientStore",
+    "Clock",
+    "Courier",
+    "Credentials",
+    "Draft",
+    "Event",
+    "EventStore",
+    "Factor",
+    "Factors",
+    "FlagStore",
+    "Flags",
+    "Found",
+    "GuardStore",
+    "Identifier",
+    "Instant",
+    "Issued",
+    "Kind",
+    "LoggedIn",
+    "Message",
+    "Miss",
+    "NewAccount",
+    "NewChallenge",
+    "NewSession",
+    "PasswordValidator",
+    "Purpose",
+    "Registered",
+    "Renewed",
+    "Rotation",
+    "Seen",
+    "SendRequest",
+    "Sender",
+    "SenderLike",
+    "Senders",
+    "Session",
+    "SessionRecord",
+    "SessionStore",
+    "Spent",
+    "TooSoon",
+    "UnitOfWork",
+    "UserState",
+    "UserStore",
+    "Users",
+    "Window",
+    "instant",
+    "method_names",
+    "moment",
+    "public_methods",
+    "timestamp",
+    "via",
+]
