@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from jinja2 import FileSystemBytecodeCache
 
 
 @pytest.fixture(autouse=True)
@@ -17,6 +18,15 @@ def _no_mail_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the mail server of whoever runs the tests out of them: the extension reads the environment."""
     for name in [name for name in os.environ if name.startswith(("SMTP_", "MAIL_")) or name == "SENDER_EMAIL"]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _compiled_templates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Compile each template once, not once for each app: it was most of the time of the tests of pages."""
+    with pytest.MonkeyPatch.context() as patch:
+        cache = FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
+        patch.setattr(Flask, "jinja_options", {"bytecode_cache": cache})
+        yield
 
 
 class Clock:

@@ -38,6 +38,8 @@ from flask_otpauth.types import (
     Session,
 )
 
+pytestmark = pytest.mark.core
+
 CHALLENGE = "c" * 43
 COOKIE = "s" * 43
 ANN = Account(id="7", username="ann", email="ann@example.org", phone="+15005550006", roles=frozenset({"user", "admin"}))

@@ -14,7 +14,9 @@ from flask_otpauth.config import read
 from flask_otpauth.crypto import Keyring, digest
 from flask_otpauth.errors import ChallengeGone, CodeExpired, RateLimited
 from flask_otpauth.stores import Database, SqlChallenges, tables_for
-from flask_otpauth.types import Charged, Message, Purpose
+from flask_otpauth.types import Answer, Charged, Message, Purpose, SendRequest
+
+pytestmark = pytest.mark.core
 
 NOW = 1_800_000_000_000
 LOGIN = frozenset({Purpose.LOGIN})
@@ -301,8 +303,45 @@ def test_challenges_are_found_ended_and_voided(challenges: Challenges) -> None:
     assert found(challenges, "i:1", "i:2") == []
 
 
+@pytest.mark.parametrize("expiry", ["resend", "restart"])
+def test_a_look_shows_what_the_browser_began_and_takes_nothing(opened: Callable[..., Challenges], expiry: str) -> None:
+    challenges = opened(OTPAUTH_ON_EXPIRY=expiry)
+    minted = sent(challenges)
+    assert minted.secret is not None
+    for _ in range(9):
+        seen = challenges.look(minted.secret, NOW + 299_999)
+    assert (seen.purpose, seen.channel, seen.destination) == (Purpose.LOGIN, "sms", "+972508464336")
+    assert (seen.attempts_left, seen.answers_until) == (5, minted.expires_at)
+    if expiry == "resend":
+        assert challenges.look(minted.secret, NOW + 300_000) == seen
+    else:
+        with pytest.raises(CodeExpired):
+            challenges.look(minted.secret, NOW + 300_000)
+
+
+def test_what_is_over_shows_nothing(opened: Callable[..., Challenges]) -> None:
+    challenges = opened(OTPAUTH_ON_EXPIRY="resend")
+    minted = sent(challenges)
+    assert minted.secret is not None
+    with pytest.raises(CodeExpired):
+        challenges.look(minted.secret, minted.flow_expires_at)
+    with pytest.raises(ChallengeGone):
+        challenges.look("another", NOW)
+    challenges.end(minted.secret, NOW)
+    with pytest.raises(ChallengeGone):
+        challenges.look(minted.secret, NOW)
+
+
 def test_a_message_shows_no_code_and_loads_its_user_when_asked() -> None:
     message = Message(to="+1", body="004217", code="004217", purpose="login", channel="sms", load_user=lambda: "ann")
     assert "004217" not in repr(message)
     assert message.user == "ann"
     assert Message(to="+1", body="", purpose="login", channel="sms").user is None
+
+
+def test_requests_for_codes_and_answers_load_their_user_when_asked() -> None:
+    request = SendRequest(purpose="login", channel="sms", destination=None, load_user=lambda: "ann")
+    assert request.user == "ann"
+    answer = Answer(endpoint="me", status=200, body={}, load_user=lambda: 1 + 2j)
+    assert answer.user == 1 + 2j
+    assert answer.of_user("real", "imag") == {"real": 1, "imag": 2}

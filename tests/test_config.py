@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 
 from flask_otpauth.config import Settings, capped, check, check_secret, read, reference, weighed, yearly_chance
+from flask_otpauth.errors import ConfigurationError
 from flask_otpauth.types import Window
+
+pytestmark = pytest.mark.core
 
 
 def faults_of(**config: Any) -> list[str]:
@@ -338,3 +341,38 @@ def test_the_cure_for_bad_odds_works() -> None:
     assert check(settings_of(ACCOUNT_LIMITS="5 per 30 minutes; 82 per 30 days"), lenient=True) == []
     (fault,) = check(settings_of(CODE_LENGTH=4, MAX_ATTEMPTS=3), lenient=True)
     assert "longer codes" in fault
+
+
+@pytest.mark.parametrize("value", ["/dashboard", "home", "account.home", "https://app.example.org/", "/"])
+def test_a_target_is_a_path_an_endpoint_or_an_address(value: str) -> None:
+    assert settings_of(AFTER_LOGIN=value).after_login == value
+
+
+@pytest.mark.parametrize("value", ["//evil.example", "/\\evil.example", "javascript:alert(1)", "", 1, "/a b"])
+def test_what_leads_nowhere_is_no_target(value: object) -> None:
+    assert any("give a path from the root" in fault for fault in faults_of(AFTER_LOGIN=value))
+
+
+@pytest.mark.parametrize("value", [{"otp": ""}, {"otp": 1}, {"otp": "code", "identifier": "code"}])
+def test_names_on_the_wire_are_different_words(value: object) -> None:
+    assert faults_of(FIELD_NAMES=value)
+
+
+def test_rows_are_kept_for_the_longest_window() -> None:
+    assert settings_of().longest_window == 30 * 86_400
+    short = "5 per 10 minutes"
+    quick = dict.fromkeys(("ACCOUNT_LIMITS", "LOGIN_LIMITS", "LOGIN_ACCOUNT_LIMITS", "SEND_LIMITS"), short)
+    assert settings_of(**quick).longest_window == 2 * 86_400
+
+
+def test_what_is_kept_how_long_is_said_by_name() -> None:
+    kept = {"events": 90 * 86_400, "challenges": 86_400, "sessions": 30 * 86_400}
+    assert settings_of(RETENTION={"events": timedelta(days=7)}).retention == {**kept, "events": 7 * 86_400}
+    assert any("it takes 'events'" in fault for fault in faults_of(RETENTION={"codes": 1}))
+    assert any("holds a duration that" in fault for fault in faults_of(RETENTION={"events": "soon"}))
+
+
+def test_faults_are_told_together() -> None:
+    error = ConfigurationError(fault for fault in ("one", "two"))
+    assert error.faults == ("one", "two")
+    assert str(error) == "Flask-OTPAuth can't start:\n  - one\n  - two"

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from flask_otpauth.crypto import Keyring, base64url, digest, index, mint, new_id
 
+pytestmark = pytest.mark.core
+
 OLD, NEW = b"the old secret of the app", b"the new secret of the app"
 
 

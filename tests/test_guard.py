@@ -16,6 +16,8 @@ from flask_otpauth.guard import Guard, claimed, nobody, owned, reserved
 from flask_otpauth.stores import Database, SqlGuard, tables_for
 from flask_otpauth.types import Identifier, Kind, Purpose
 
+pytestmark = pytest.mark.core
+
 NOW = 1_800_000_000_000
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -258,6 +260,23 @@ def test_an_owner_gets_one_notice_of_a_kind_per_hour(guard: Guard) -> None:
     guard.charge_notice("new_client", "1", NOW)
     guard.charge_notice("locked", "2", NOW)
     guard.charge_notice("locked", "1", NOW + HOUR)
+
+
+def test_an_owner_hears_of_wrong_codes_once_a_day_has_as_many_as_a_challenge_has_attempts(
+    make_guard: Callable[..., Guard],
+) -> None:
+    guard = make_guard(MAX_ATTEMPTS=3)
+    assert [guard.alarms("u:1", NOW + turn) for turn in range(3)] == [False, False, True]
+    assert not guard.alarms("u:2", NOW)
+    assert not guard.alarms("u:1", NOW + 86_400_000)
+    assert make_guard(MAX_ATTEMPTS=1).alarms("u:3", NOW)
+
+
+def test_turns_are_of_one_account(guard: Guard, database: Database) -> None:
+    database.unit(lambda: guard.take_turn("u:1", NOW))
+    with database.read() as connection:
+        keys = connection.scalars(select(database.tables.guard.c.key)).all()
+    assert keys == [index("turn", "u:1")]
 
 
 # --- forgiving ----------------------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ from flask_otpauth.config import read
 from flask_otpauth.types import Identifier, Kind
 from flask_otpauth.users.identifiers import Identifiers, fold, mask
 
+pytestmark = pytest.mark.core
+
 CONTROL = ["\x00", "\x1b", "\x7f", "\x85", "\u2028", "\ud800", "\udfff"]
 
 

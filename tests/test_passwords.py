@@ -164,7 +164,13 @@ def test_plain_bcrypt_is_not_opened_by_what_stands_before_a_nul() -> None:
 
 
 @pytest.mark.parametrize(
-    "method", ["pbkdf2:sha256:1000", "pbkdf2:sha1:1000", "pbkdf2:sha512:700000", "scrypt:1024:8:1"]
+    "method",
+    [
+        "pbkdf2:sha256:1000",
+        "pbkdf2:sha1:1000",
+        pytest.param("pbkdf2:sha512:700000", marks=pytest.mark.slow),
+        "scrypt:1024:8:1",
+    ],
 )
 def test_hashes_of_other_parameters_are_stale_or_stronger(method: str) -> None:
     stored = generate_password_hash(PASSWORD, method)
@@ -232,6 +238,7 @@ def test_corrupt_hash_is_wrong_soon(stored: str) -> None:
     assert time.thread_time() - began < 2  # a cost of 31 takes days
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("stored", [None, "$2b$31$" + "." * 53], ids=["nobody", "corrupt"])
 def test_nobody_and_corrupt_hashes_cost_what_a_wrong_password_costs(scheme: str, stored: str | None) -> None:

@@ -16,6 +16,8 @@ from flask_otpauth.errors import MalformedRequest, ValidationFailed
 from flask_otpauth.schemas import MAX_ERRORS, Schemas, is_clean, name_faults, parse_json
 from flask_otpauth.types import Kind
 
+pytestmark = pytest.mark.core
+
 FIELDS = {"username": True, "password": True, "phone": False, "email": False}
 
 
@@ -295,6 +297,13 @@ def test_step_up_takes_a_method_or_a_password_or_nothing() -> None:
     assert schemas_of(extra_fields=("captcha",)).step_up({"captcha": "t"}).extra == {"captcha": "t"}
 
 
+def test_the_second_factor_is_switched_by_true_or_false() -> None:
+    mfa = schemas_of().mfa
+    assert mfa({"mfa_enabled": True}) is True
+    assert mfa({"mfa_enabled": False}) is False
+    assert faults_of(mfa, {"mfa_enabled": 1}).keys() == faults_of(mfa, {}).keys() == {"mfa_enabled"}
+
+
 def test_an_endpoint_without_fields_takes_none() -> None:
     schemas_of().nothing({})
     assert faults_of(schemas_of().nothing, {"a": 1}) == {"a": "There is no such field here."}
@@ -309,6 +318,11 @@ def test_registration_takes_an_address_at_least() -> None:
     assert faults_of(register, body) == {"phone": "Give one of these.", "email": "Give one of these."}
     assert register({**body, "email": "a@example.org"}).fields == {**body, "email": "a@example.org"}
     assert faults_of(register, {}).keys() == {"username", "password", "phone", "email"}
+
+
+def test_one_of_two_addresses_is_told_by_their_own_names() -> None:
+    assert schemas_of().either == ("phone", "email")
+    assert schemas_of({"username": True, "password": True, "email": True}).either == ()
 
 
 def test_registration_refuses_what_is_not_a_field() -> None:

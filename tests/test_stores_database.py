@@ -19,6 +19,7 @@ from flask_otpauth.stores import Database, SqlChallenges, SqlClients, SqlGuard, 
 from flask_otpauth.stores import database as database_module
 from flask_otpauth.stores.statements import Statement
 from flask_otpauth.types import Window
+from tests.processes import CONTEXT
 from tests.services import KINDS, SERVERS, database_url
 
 NOW = 1_800_000_000_000
@@ -380,9 +381,8 @@ def _create(url: str, start: object, results: object) -> None:
 
 
 def test_processes_that_start_at_once_make_the_tables(url: str) -> None:
-    context = multiprocessing.get_context("spawn")
-    start, results = context.Barrier(4), context.Queue()
-    processes = [context.Process(target=_create, args=(url, start, results)) for _ in range(4)]
+    start, results = CONTEXT.Barrier(4), CONTEXT.Queue()
+    processes = [CONTEXT.Process(target=_create, args=(url, start, results)) for _ in range(4)]
     for process in processes:
         process.start()
     assert [results.get(timeout=60) for _ in processes] == ["made"] * 4

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import threading
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from multiprocessing.synchronize import Barrier
 from typing import Any, TypeVar
 
 from tests.contracts.backends import Backend, Stores
+from tests.processes import CONTEXT
 
 T = TypeVar("T")
 WAIT = 60
@@ -31,10 +31,9 @@ def in_threads(count: int, work: Callable[[int], T]) -> list[T]:
 
 def in_processes(count: int, backend: Backend, work: Callable[[Stores, int], T], *, threads: int = 1) -> list[T]:
     """Call ``work(stores, number)`` in that many processes (and threads of each) at once; a function of a module."""
-    context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(count), context.Queue()
+    barrier, results = CONTEXT.Barrier(count), CONTEXT.Queue()
     shares = [range(start, start + threads) for start in range(0, count * threads, threads)]
-    processes = [context.Process(target=_enter, args=(backend, work, share, barrier, results)) for share in shares]
+    processes = [CONTEXT.Process(target=_enter, args=(backend, work, share, barrier, results)) for share in shares]
     for process in processes:
         process.start()
     gathered: list[Any] = []
@@ -52,7 +51,7 @@ def in_processes(count: int, backend: Backend, work: Callable[[Stores, int], T],
 
 def in_killed_process(backend: Backend, work: Callable[[Stores, int], object]) -> None:
     """Call ``work`` in a process that dies right after it, without any cleaning up."""
-    process = multiprocessing.get_context("spawn").Process(target=_die, args=(backend, work))
+    process = CONTEXT.Process(target=_die, args=(backend, work))
     process.start()
     process.join(WAIT)
     assert process.exitcode == 9

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import multiprocessing
 import sys
 import tempfile
 import threading
@@ -32,6 +31,7 @@ from flask_otpauth.challenges import Challenges
 from flask_otpauth.testing import capture_messages
 from flask_otpauth.users.passwords import Passwords
 from tests.contracts.races import in_threads
+from tests.processes import CONTEXT
 from tests.services import database_url
 
 PASSWORD = "correct horse battery"
@@ -422,8 +422,7 @@ class Processes:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        context = multiprocessing.get_context("spawn")
-        self._pool = context.Pool(count, _begin, (context.Barrier(count),))
+        self._pool = CONTEXT.Pool(count, _begin, (CONTEXT.Barrier(count),))
 
     def __enter__(self) -> Self:
         return self

@@ -329,6 +329,7 @@ kinds = st.sampled_from([JSON] * 6 + ["application/json; charset=\xff", "text/pl
 
 
 @settings(deadline=None, max_examples=150, suppress_health_check=SLOW)
+@pytest.mark.slow
 @given(data=st.data())
 def test_no_input_gives_a_5xx(app: Flask, data: st.DataObject) -> None:
     method, path = data.draw(st.sampled_from(routes(app)))
@@ -350,6 +351,7 @@ def test_no_input_gives_a_5xx(app: Flask, data: st.DataObject) -> None:
 
 
 @settings(deadline=None, max_examples=100, suppress_health_check=SLOW)
+@pytest.mark.slow
 @given(data=st.data())
 def test_no_likely_body_gives_a_5xx(app: Flask, data: st.DataObject) -> None:
     method, path = data.draw(st.sampled_from(bodies(app)))

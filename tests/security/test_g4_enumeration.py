@@ -32,6 +32,8 @@ from flask_otpauth.types import Caller, Identifier, Kind, Message, NewAccount, P
 
 from ..services import KINDS, database_url
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "my dog eats soap"
 WRONG = "my cat eats soap"
 MANY = "1000000 per hour"

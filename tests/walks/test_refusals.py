@@ -13,6 +13,8 @@ from flask import Flask
 from flask_otpauth import OTPAuth, signals
 from flask_otpauth.testing import capture_messages
 
+pytestmark = pytest.mark.core
+
 PASSWORD = "correct horse battery"
 PHONE, OTHER_PHONE, EMAIL = "+972508464336", "+972508464337", "ann@example.org"
 
