@@ -202,7 +202,7 @@ class Guard:
         return Window(limit=1, seconds=self._settings.resend_cooldown)
 
     def _take(
-        self, key: bytes, windows: Sequence[Window], now: Instant, *, create: bool = False, joined: bool = False
+        self, key: bytes, windows: Sequence[Window], now: Instant, *, create: bool, joined: bool = False
     ) -> Charge:
         outcome = self._store.charge(key, windows, now, create=create, joined=joined)
         if isinstance(outcome, Spent):

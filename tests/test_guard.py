@@ -77,6 +77,19 @@ def test_a_failed_code_counts_on_the_account_until_the_window_has_passed(guard: 
     guard.charge_code("u:1", NOW + 1 + 15 * MINUTE, known=False)
 
 
+def test_a_guess_stays_counted_whatever_becomes_of_the_work_around_it(guard: Guard, database: Database) -> None:
+    guard.open_codes("u:1", NOW)
+
+    def guess() -> None:
+        guard.charge_code("u:1", NOW, known=False)
+        raise ValueError
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"^$"):
+            database.unit(guess)
+    assert spent(lambda: guard.charge_code("u:1", NOW, known=False)) == 900
+
+
 def test_an_account_that_was_never_opened_has_no_guesses_for_strangers(guard: Guard) -> None:
     assert spent(lambda: guard.charge_code("u:1", NOW, known=False)) == 900
     guard.open_codes("u:1", NOW)
@@ -137,6 +150,15 @@ def test_the_passwords_of_a_step_up_count_apart(guard: Guard) -> None:
     assert spent(lambda: guard.charge_step_up("u:1", THERE, NOW)) == 86_400
     guard.charge_step_up("u:2", HERE, NOW)
     assert guard.charge_password(ANN, HERE, "u:1", NOW, known=False)[1]
+
+
+def test_the_password_of_a_step_up_that_is_refused_charges_nothing(guard: Guard) -> None:
+    for address in (HERE, THERE, ELSEWHERE):
+        guard.charge_step_up("u:1", address, NOW)
+    assert spent(lambda: guard.charge_step_up("u:1", HERE, NOW)) == 86_400
+    guard.forgive("u:1")
+    guard.charge_step_up("u:1", HERE, NOW)
+    assert spent(lambda: guard.charge_step_up("u:1", HERE, NOW)) == 900
 
 
 def test_each_address_has_its_passwords_until_the_identifiers_are_spent(guard: Guard) -> None:

@@ -340,7 +340,7 @@ def test_find_gives_live_challenges_of_an_alias_newest_first(challenges: Challen
 
 def test_find_tells_what_there_is_to_charge(challenges: ChallengeStore) -> None:
     who, alias = account(), f"i:{key().hex()}"
-    confirm = promoted(challenges, account=who, alias=alias, purpose=Purpose.CONFIRM)
+    confirm = promoted(challenges, account=who, alias=alias, purpose=Purpose.CONFIRM, attempts=1)
     spent = promoted(challenges, account=who, alias=alias, attempts=1, created_at=NOW + 1)
     charged(challenges, spent)
     assert challenges.issue(challenge(account=who, alias=alias, live_limit=1)) is Admission.MUTED

@@ -231,10 +231,11 @@ def test_the_list_has_the_live_ones_of_one_user_newest_first(sessions: SessionSt
 def test_live_sessions_are_paged_with_the_last_to_idle_out_first(stores: Stores) -> None:
     sql = SqlSessions(stores.database)
     sql.purge(NOW * 2, 10_000)
-    ids, user = sorted(key() for _ in range(2)), session().user_id
+    *ids, last = sorted(key() for _ in range(3))
+    user = session().user_id
     for each in (ids[1], ids[0]):
         added(sql, id=each, user_id=user)
-    later, ended = added(sql, idle_at=NOW + 2 * HOUR), added(sql, user_id=user)
+    later, ended = added(sql, id=last, idle_at=NOW + 2 * HOUR), added(sql, user_id=user)
     sql.end(ended.id, NOW)
     ordered = [sql.by_id(each, NOW) for each in (later.id, *ids)]
     assert sql.live(NOW, user_id=None, offset=0, limit=10) == ordered
