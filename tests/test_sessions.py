@@ -57,6 +57,41 @@ def test_the_ends_of_a_session_follow_the_longest_of_its_credentials() -> None:
     assert found == [(200, 70), (100, 80), (200, 80)]
 
 
+def test_each_credential_of_a_session_has_its_own_end() -> None:
+    one = desk(
+        OTPAUTH_SESSION_LIFETIME=1000,
+        OTPAUTH_REFRESH_LIFETIME=9000,
+        OTPAUTH_SESSION_IDLE=100,
+        OTPAUTH_REFRESH_IDLE=3000,
+    )
+    given = one.login(kinds=("jwt", "session"))
+    one.clock.advance(99)
+    assert by_cookie(one, given.cookie) is not None
+    one.clock.advance(98)
+    assert by_cookie(one, given.cookie) is not None
+    one.clock.advance(101)
+    assert by_cookie(one, given.cookie) is None
+    assert given.refresh_token is not None
+    renewed, _ = one.sessions.refresh(given.refresh_token)
+    assert by_cookie(one, given.cookie) is not None  # the login is used
+    for _ in range(10):
+        one.clock.advance(90)
+        by_cookie(one, given.cookie)
+    assert by_cookie(one, given.cookie) is None
+    assert renewed.refresh_token is not None
+    one.sessions.refresh(renewed.refresh_token)
+
+    other = desk(OTPAUTH_SESSION_IDLE=9000, OTPAUTH_REFRESH_IDLE=100, OTPAUTH_SESSION_LIFETIME=9000)
+    given = other.login(kinds=("jwt", "session"))
+    other.clock.advance(100)
+    assert by_cookie(other, given.cookie) is not None
+    # Its use is noted each twentieth of its idle time only, and the token's end goes by that.
+    other.clock.advance(100)
+    assert given.refresh_token is not None
+    with pytest.raises(AuthenticationRequired):
+        other.sessions.refresh(given.refresh_token)
+
+
 def test_a_session_without_the_code_that_the_policy_demands_is_not_opened() -> None:
     one = desk()
     with pytest.raises(InsufficientAuthentication):

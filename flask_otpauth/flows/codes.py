@@ -137,15 +137,17 @@ class Codes:
         parts = self._parts
         known = parts.knows(caller, account.id if account else None, now)
         found = parts.challenges.find(keys_of(identifier, account, known=known), BY_IDENTIFIER, now)
-        wanted = answerable(found, parts.settings.live_challenges)
+        wanted = answerable(found, account, parts.settings.live_challenges)
         if not wanted:
             # What became of the newest one is told: an older one may have come to another end.
             raise CodeExpired if found and found[0].late and not found[0].spent else ChallengeGone
-        # Before any attempt is taken: whom his budget stops must use up nobody's.
         budgets = Budgets(parts, caller, now)
-        if not budgets.admit(identifier, account, known=known):
+        # Before any attempt is taken: whom his budget stops aloud must use up nobody's. In silence it looks like any
+        # wrong code, which takes one.
+        if not budgets.admit(identifier, account, wanted, known=known) and budgets.loud is not None:
+            parts.unit(lambda: parts.guard.refund(*budgets.charges))
             self._locked(account.id if account else None, caller, now)
-            raise budgets.loud or ChallengeGone
+            raise budgets.loud
         charged = self._charge_each(wanted, now)
         if not charged:
             parts.unit(lambda: parts.guard.refund(*budgets.charges))

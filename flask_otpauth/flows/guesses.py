@@ -11,8 +11,8 @@ from ..guard import claimed, nobody, owned, reserved
 from ..types import Account, Caller, Charge, Charged, Found, Identifier, Instant, Purpose, Renewed
 from .parts import Parts
 
-KEYS = 6
-"""By which an account's challenges are looked up: what was typed, its three names, its key and its known clients."""
+KEYS = 3
+"""By which an account's challenges are looked up: what was typed, its key and its known clients."""
 
 
 def is_named(row: Charged | Renewed, identifier: Identifier, account: Account | None, *, linked: bool) -> bool:
@@ -28,22 +28,32 @@ def is_named(row: Charged | Renewed, identifier: Identifier, account: Account | 
 
 
 def keys_of(identifier: Identifier, account: Account | None, *, known: bool) -> list[str]:
-    """Give what a challenge of an identifier may be found by: as many keys for nobody, so that the work is the same."""
+    """
+    Give what a challenge of an identifier may be found by: as many keys for nobody, so that the work is the same.
+
+    Not by another name of the account: whoever begins a login by one and answers it by another would learn, even by a
+    wrong code, that both are one user's. What followed a proof is found by any: nobody else can begin that.
+    """
     keys = {claimed(identifier)}
     if account is not None:
-        keys |= {claimed(one) for one in account.identifiers}
         keys |= {owned(account.id), *((reserved(account.id),) if known else ())}
     return [*keys, *(f"{nobody(identifier)}:{number}" for number in range(len(keys), KEYS))]
 
 
-def answerable(found: Sequence[Found], most: int) -> Sequence[Found]:
-    """Give those of which a code by identifier is compared with each: at most as many as the odds are told for."""
+def answerable(found: Sequence[Found], account: Account | None, most: int) -> Sequence[Found]:
+    """
+    Give those of which a code by identifier is compared with each: at most as many as the odds are told for.
+
+    First the account's own: anybody can begin decoys by its names, which are no part of its live challenges, and none
+    of them must take a place from a code that its owner was sent.
+    """
     open_ = [one for one in found if not (one.spent or one.late)]
     confirming = [one for one in open_ if one.purpose is Purpose.CONFIRM]
     if len(confirming) > 1:
         # One of them may be another's: its code, typed by the owner of the address, would make him that account.
         open_ = [one for one in open_ if one not in confirming]
-    return open_[:most]
+    own = owned(account.id) if account is not None else None
+    return sorted(open_, key=lambda one: one.account != own)[:most]
 
 
 class Budgets:
@@ -70,21 +80,23 @@ class Budgets:
             self._known[charged.user_id] = self._parts.knows(self._caller, charged.user_id, self._now)
         return self._known[charged.user_id] or bool(json.loads(charged.data).get("known"))
 
-    def admit(self, identifier: Identifier, account: Account | None, *, known: bool) -> bool:
+    def admit(self, identifier: Identifier, account: Account | None, wanted: Sequence[Found], *, known: bool) -> bool:
         """
-        Charge whom a guess by identifier is counted on.
+        Charge whom a guess by identifier is counted on, and tell whether it may be compared.
 
-        What was typed is told aloud. That the account is spent is told where a password came first; where anybody may
-        begin a login by one name and answer it by another, a 429 would tell that they are of one account.
+        What was typed is told aloud. That the account is spent is told only where one of its challenges followed a
+        proof: where anybody may begin a login by one name and answer it by another, it would tell that they are of one
+        account. A decoy of an account's name counts on the account, as one of nobody's name counts on nobody.
         """
         if known and account is not None:
             return self._take(owned(account.id), known=True, loud=True)
         within = True
         whole = owned(account.id) if account else nobody(identifier)
-        for one, loud in ((claimed(identifier), True), (whole, not self._parts.settings.passwordless)):
+        for one, loud in ((claimed(identifier), True), (whole, any(each.alias == whole for each in wanted))):
             # What was typed may not be what the code was asked for by: its row is made here.
             self._parts.guard.open_codes(one, self._now)
             within &= self._take(one, known=False, loud=loud)
+        self._within[nobody(identifier), False] = self._within[whole, False]
         return within
 
     def charge(self, charged: Charged) -> bool:

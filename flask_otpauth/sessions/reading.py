@@ -160,6 +160,8 @@ class Reading:
         if record is None:
             epoch = self._rows.epoch
             record = self._kept(self._store.by_cookie(cookie, now), now, epoch)
+        if record is None or self._is_past(record, now):
+            return None
         record = self._live(record)
         if record is None:
             return None
@@ -212,6 +214,11 @@ class Reading:
 
     def _names(self, claims: Claims, record: SessionRecord) -> bool:
         return claims.subject == record.user_id or not self._tokens.names_users
+
+    def _is_past(self, record: SessionRecord, now: Instant) -> bool:
+        # The row lives as long as the longest of its credentials, which may be a refresh token.
+        lifetime, idle = self._settings.session_lifetime * 1000, self._settings.session_idle * 1000
+        return now >= min(record.created_at + lifetime, record.used_at + idle)
 
     def _touch(self, record: SessionRecord, now: Instant) -> None:
         # A write for each request would cost more than the request; one for each twentieth of the idle time will do.

@@ -149,7 +149,9 @@ class Sessions(Reading):
         now = self._now()
         claims = self._tokens.read_refresh(token, now)
         record = self._live(self._store.by_id(claims.key, now))
-        if record is None or not self._names(claims, record):
+        # The row may live longer, by a cookie of the same login.
+        idle = record is not None and now >= record.used_at + self._settings.refresh_idle * 1000
+        if record is None or idle or not self._names(claims, record):
             raise AuthenticationRequired(token_rejected=True)
         refresh = new_id()
         grant = Grant(

@@ -154,10 +154,13 @@ class Found:
     A challenge as a look-up by identifier finds it: no more than tells whether there is anything to charge.
 
     Attributes:
+        account: Whom its failures count on; ``alias``: which of the keys it was found by.
         spent: Whether its attempts are used up. ``late``: whether the time for answers is over.
     """
 
     id: bytes
+    account: str
+    alias: str
     purpose: Purpose
     spent: bool
     late: bool

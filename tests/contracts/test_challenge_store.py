@@ -346,8 +346,8 @@ def test_find_tells_what_there_is_to_charge(challenges: ChallengeStore) -> None:
     assert challenges.issue(challenge(account=who, alias=alias, live_limit=1)) is Admission.MUTED
     purposes = LOGIN | {Purpose.CONFIRM}
     assert challenges.find([alias], purposes, NOW) == [
-        Found(id=spent, purpose=Purpose.LOGIN, spent=True, late=False),
-        Found(id=confirm, purpose=Purpose.CONFIRM, spent=False, late=False),
+        Found(id=spent, account=who, alias=alias, purpose=Purpose.LOGIN, spent=True, late=False),
+        Found(id=confirm, account=who, alias=alias, purpose=Purpose.CONFIRM, spent=False, late=False),
     ]
     assert [one.late for one in challenges.find([alias], purposes, NOW + CODE_TIME - 1)] == [False, False]
     assert [one.late for one in challenges.find([alias], purposes, NOW + CODE_TIME)] == [True, True]

@@ -642,6 +642,16 @@ def compare_cost(
         number, steps = number + len(costs[2]), steps + 1
 
 
+def answer_decoy_by(kind: str) -> Callable[[Site, Who], Walk]:
+    """Answer by name what anybody may ask for by name, where a password comes first."""
+
+    def walk(site: Site, who: Who) -> Walk:
+        yield site.post("/resend-otp", {kind: who.by(kind)})
+        yield site.post("/verify-otp", {kind: who.by(kind), "otp": "000000"})
+
+    return walk
+
+
 COSTS = {
     "ask by username": ({"FIRST_FACTOR": "otp"}, ask("username")),
     "ask by e-mail": ({"FIRST_FACTOR": "otp"}, ask("email")),
@@ -649,6 +659,7 @@ COSTS = {
     "guess a password": ({}, guess_passwords("phone")),
     "register": ({}, register("email", password=PASSWORD)),
     "wait": ({"FIRST_FACTOR": "otp"}, wait_out),
+    "answer a decoy by identifier": ({"CHALLENGE_LOOKUP": "identifier"}, answer_decoy_by("phone")),
     "answer by identifier": ({"FIRST_FACTOR": "otp", "CHALLENGE_LOOKUP": "identifier"}, answer_by("phone")),
 }
 
