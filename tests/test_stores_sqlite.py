@@ -9,11 +9,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, insert, select, text
+from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, insert, make_url, select, text
 from sqlalchemy.orm import Session
 
 from flask_otpauth.errors import ServiceUnavailable
 from flask_otpauth.stores import Database, SqlClients, SqlGuard, tables_for
+from flask_otpauth.stores.engines import file_of, is_memory
 from flask_otpauth.types import Charge, Window
 
 NOW = 1_800_000_000_000
@@ -174,3 +175,36 @@ def test_a_closed_private_file_stays_when_a_child_ends() -> None:
         process.join(30)
         database.ping()
         assert Path(str(database.url.database)).exists()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite://",
+        "sqlite:///:memory:",
+        "sqlite:///file::memory:?cache=shared&uri=true",
+        "sqlite:///file:shared?mode=memory&uri=true",
+        "sqlite:///file:shared%3Fmode=memory",
+    ],
+)
+def test_a_database_in_memory_has_no_file(url: str) -> None:
+    assert is_memory(make_url(url))
+    assert file_of(make_url(url)) is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:////data/app.sqlite",
+        "sqlite:///file:/data/app.sqlite?uri=true",
+        "sqlite:///file:/data/app.sqlite%3Fmode=ro",
+    ],
+)
+def test_a_file_is_found_in_each_form_of_its_url(url: str) -> None:
+    assert not is_memory(make_url(url))
+    assert file_of(make_url(url)) == Path("/data/app.sqlite")
+
+
+def test_a_server_has_no_file() -> None:
+    assert not is_memory(make_url("postgresql://127.0.0.1/:memory:"))
+    assert file_of(make_url("postgresql://127.0.0.1/app")) is None

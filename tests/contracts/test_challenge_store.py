@@ -441,6 +441,7 @@ def test_a_look_holds_nothing_to_compare_with(challenges: ChallengeStore) -> Non
 def test_a_look_sees_a_challenge_whose_code_is_too_late(challenges: ChallengeStore) -> None:
     it = promoted(challenges)
     assert isinstance(challenges.look(it, NOW + CODE_TIME), Seen)
+    assert isinstance(challenges.look(promoted(challenges, attempts=1), NOW), Seen)
     assert isinstance(challenges.look(it, NOW + FLOW_TIME - 1), Seen)
     assert challenges.look(it, NOW + FLOW_TIME) is Miss.EXPIRED
 
