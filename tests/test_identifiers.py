@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
 from flask_otpauth.config import read
-from flask_otpauth.types import Identifier, Kind
+from flask_otpauth.types import Account, Identifier, Kind
 from flask_otpauth.users.identifiers import Identifiers, fold, mask
 
 pytestmark = pytest.mark.core
@@ -448,3 +448,11 @@ def test_countries_must_be_named_outside_debug_where_numbers_are_taken() -> None
     assert make().faults(phones=False) == []
     assert make(debug=True).faults(phones=True) == []
     assert make(phone_region="IL").faults(phones=True) == []
+
+
+def test_a_user_is_named_by_what_nobody_else_has() -> None:
+    ann = Account(
+        id="1", username="ann", email="ann@example.org", phone="+972508464336", claims=frozenset({Kind.EMAIL})
+    )
+    assert [one.key for one in ann.identifiers] == ["username:ann", "phone:+972508464336"]
+    assert Account(id="2").identifiers == ()
