@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, insert, make_url, select, text
+from sqlalchemy import URL, Column, Integer, MetaData, String, Table, create_engine, insert, make_url, select, text
 from sqlalchemy.orm import Session
 
 from flask_otpauth.errors import ServiceUnavailable
@@ -184,25 +184,19 @@ def test_a_closed_private_file_stays_when_a_child_ends() -> None:
         "sqlite:///:memory:",
         "sqlite:///file::memory:?cache=shared&uri=true",
         "sqlite:///file:shared?mode=memory&uri=true",
-        "sqlite:///file:shared%3Fmode=memory",
+        URL.create("sqlite", database="file:shared?mode=memory"),
     ],
 )
-def test_a_database_in_memory_has_no_file(url: str) -> None:
+def test_a_database_in_memory_has_no_file(url: str | URL) -> None:
     assert is_memory(make_url(url))
     assert file_of(make_url(url)) is None
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "sqlite:////data/app.sqlite",
-        "sqlite:///file:/data/app.sqlite?uri=true",
-        "sqlite:///file:/data/app.sqlite%3Fmode=ro",
-    ],
-)
-def test_a_file_is_found_in_each_form_of_its_url(url: str) -> None:
-    assert not is_memory(make_url(url))
-    assert file_of(make_url(url)) == Path("/data/app.sqlite")
+@pytest.mark.parametrize("name", ["/data/app.sqlite", "file:/data/app.sqlite", "file:/data/app.sqlite?mode=ro"])
+def test_a_file_is_found_in_each_form_of_its_name(name: str) -> None:
+    url = URL.create("sqlite", database=name)
+    assert not is_memory(url)
+    assert file_of(url) == Path("/data/app.sqlite")
 
 
 def test_a_server_has_no_file() -> None:
