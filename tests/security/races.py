@@ -290,7 +290,7 @@ def answer_and_resend(site: Site, state: State, number: int) -> bool:
         return answer(site, state, number)
     site.post("/resend-otp", {"challenge_id": state["id"]}, address=_address(number))
     # Another process may have sent the new code: then this one goes on with the old one.
-    sent = [one.code for one in list(site.messages) if one.to == mail(state["name"])]
+    sent = [one.code for one in list(site.messages) if one.to == mail(state["name"]) and one.code]
     return answer(site, {**state, "code": sent[-1] if sent else state["code"]}, number)
 
 
