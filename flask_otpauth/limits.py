@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
@@ -98,6 +100,7 @@ class Limits:
             "login": _items(settings.login_ip_limits),
         }
         self._total = _items(settings.send_total or ())
+        self._turn = threading.Lock()
 
     def hit(self, name: str, address: str | None, /) -> None:
         """
@@ -127,15 +130,20 @@ class Limits:
             return
         key = (self._app, name, address)
         try:
-            wait = _wait(limiter, items, key)
+            wait = self._wait(limiter, items, key)
         except Exception as error:  # noqa: BLE001 - each storage has errors of its own; none may let a request through
             log.error("The storage of limits is away: %s", type(error).__name__)  # noqa: TRY400 - it may hold a password
             substitute = self._strategy.fallback(error)
             if substitute is None:
                 return
-            wait = _wait(substitute, items, key)
+            wait = self._wait(substitute, items, key)
         if wait is not None:
             raise RateLimited(wait)
+
+    def _wait(self, limiter: RateLimiter, items: tuple[RateLimitItem, ...], key: tuple[str, str, str]) -> int | None:
+        # The library's storage in memory isn't safe among threads: two that meet start its one timer twice, and raise.
+        with self._turn if isinstance(limiter.storage, MemoryStorage) else nullcontext():
+            return _wait(limiter, items, key)
 
 
 def strategy_of(app: Flask) -> tuple[Strategy, bool, bool]:

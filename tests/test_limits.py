@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import threading
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ import pytest
 import redis
 from flask import Flask
 from flask_limiter import Limiter
+from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
 
 from flask_otpauth.config import read
@@ -127,6 +129,26 @@ def test_a_budget_is_exact_under_concurrency(app: Flask) -> None:
 
     with ThreadPoolExecutor(16) as pool:
         assert sum(pool.map(passes, range(100))) == 20
+
+
+def test_threads_that_meet_in_memory_are_all_counted(make_app: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The storage keeps a timer and starts it in two steps: in between, another thread must not come.
+    def keep(storage: MemoryStorage, timer: threading.Timer) -> None:
+        vars(storage)["timer"] = timer
+        time.sleep(0.005)
+
+    monkeypatch.setattr(MemoryStorage, "timer", property(lambda storage: vars(storage)["timer"], keep), raising=False)
+    limits = limits_of(make_app(), send_ip_limits="1000 per minute")
+    together = threading.Barrier(8)
+
+    def hit(_: int) -> None:
+        together.wait(10)
+        limits.hit("send", "192.0.2.1")
+
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(3):
+            time.sleep(0.1)  # a timer of 10 ms is over, and the next hit needs another
+            list(pool.map(hit, range(8)))
 
 
 def test_the_whole_app_has_a_budget_if_set(app: Flask) -> None:
