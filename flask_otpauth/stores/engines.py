@@ -11,9 +11,12 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import QueuePool
+
+from .faults import named
+from .statements import executed, row_count
 
 BUSY_SECONDS = 15
 """How long SQLite, and a pool, wait before the service counts as unavailable."""
@@ -112,9 +115,13 @@ def _server(url: URL, *, connect_args: Mapping[str, Any]) -> Engines:
     return Engines(write=write, read=read)
 
 
-def _begin_immediate(connection: Any) -> None:
+def _begin_immediate(connection: Connection) -> None:
     # A deferred transaction that reads first and writes later fails at once with SQLITE_BUSY, whatever the time-out.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    begin = "BEGIN IMMEDIATE"
+    try:
+        executed(connection.connection, begin, (), row_count)
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise named(error, begin) from error
 
 
 def _synchronous_normal(connection: sqlite3.Connection, _record: object) -> None:
