@@ -135,18 +135,20 @@ class Codes:
         self, identifier: Identifier, account: Account | None, otp: str, caller: Caller, now: Instant
     ) -> LoggedIn | Registered:
         parts = self._parts
-        known = parts.knows(caller, account.id if account else None, now)
+        user_id = account.id if account else None
+        known = parts.knows(caller, user_id, now)
         found = parts.challenges.find(keys_of(identifier, account, known=known), BY_IDENTIFIER, now)
-        wanted = answerable(found, account, parts.settings.live_challenges)
+        wanted = answerable(found, identifier, account, parts.settings.live_challenges)
         if not wanted:
             # What became of the newest one is told: an older one may have come to another end.
             raise CodeExpired if found and found[0].late and not found[0].spent else ChallengeGone
-        budgets = Budgets(parts, caller, now)
+        # Of nobody it isn't asked again: an account's registrations would cost a statement that nobody's don't (G4).
+        budgets = Budgets(parts, caller, now, {None: False, user_id: known})
         # Before any attempt is taken: whom his budget stops aloud must use up nobody's. In silence it looks like any
         # wrong code, which takes one.
         if not budgets.admit(identifier, account, wanted, known=known) and budgets.loud is not None:
             parts.unit(lambda: parts.guard.refund(*budgets.charges))
-            self._locked(account.id if account else None, caller, now)
+            self._locked(user_id, caller, now)
             raise budgets.loud
         charged = self._charge_each(wanted, now)
         if not charged:
@@ -200,8 +202,8 @@ class Codes:
         """Find the one registration of an identifier that waits for its code; None where there are none or several."""
         keys, purposes = [claimed(identifier)], frozenset({Purpose.CONFIRM})
         found = self._parts.challenges.find(keys, purposes, self._parts.now())
-        waiting = [one.id for one in found if not one.spent]
-        return waiting[0] if len(waiting) == 1 else None
+        # As for an answer: muted or spent, another one is the one that its owner means.
+        return found[0].id if len(found) == 1 and not found[0].spent else None
 
     def renew(
         self,
@@ -308,8 +310,9 @@ class Codes:
         if not comparable and budgets.loud is not None:
             self._locked(charged[0].user_id, caller, now)
             raise budgets.loud
-        # Every one is compared, whatever the first gave: time must not tell which.
-        right = [one for one in comparable if parts.challenges.matches(one, otp)]
+        # Every one is compared, whatever the first gave: time must not tell which. No more than the odds are told for.
+        compared = comparable[: parts.settings.live_challenges]
+        right = [one for one in compared if parts.challenges.matches(one, otp)]
         if right and named:
             data: dict[str, object] = json.loads(right[0].data)
             return self._completion.by_code(right[0], data, budgets.charges, caller, known=budgets.knows(right[0]))

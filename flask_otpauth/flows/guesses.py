@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from ..errors import RateLimited
@@ -13,6 +13,9 @@ from .parts import Parts
 
 KEYS = 3
 """By which an account's challenges are looked up: what was typed, its key and its known clients."""
+
+REACH = 4
+"""A guess by identifier takes an attempt of so many times more challenges than it is compared with, and no more."""
 
 
 def is_named(row: Charged | Renewed, identifier: Identifier, account: Account | None, *, linked: bool) -> bool:
@@ -40,20 +43,22 @@ def keys_of(identifier: Identifier, account: Account | None, *, known: bool) -> 
     return [*keys, *(f"{nobody(identifier)}:{number}" for number in range(len(keys), KEYS))]
 
 
-def answerable(found: Sequence[Found], account: Account | None, most: int) -> Sequence[Found]:
+def answerable(found: Sequence[Found], identifier: Identifier, account: Account | None, most: int) -> Sequence[Found]:
     """
-    Give those of which a code by identifier is compared with each: at most as many as the odds are told for.
+    Give those that a code by identifier takes an attempt of; the first ``most`` of them are what it is compared with.
 
-    First the account's own: anybody can begin decoys by its names, which are no part of its live challenges, and none
-    of them must take a place from a code that its owner was sent.
+    Which they are hangs on what was typed alone, whatever of it is muted or an account's, since an attempt taken shows;
+    but for what followed a proof or is a known client's: nobody else has begun that. The account's own codes come first
+    among them, so that decoys by its names take no place from them: what a wrong one was compared with doesn't show.
     """
+    typed, own = claimed(identifier), owned(account.id) if account is not None else None
+    if sum(one.purpose is Purpose.CONFIRM for one in found) > 1:
+        # One of them may be another's: its code, typed by the owner of the address, would make him that account. Muted,
+        # spent or late, the owner's is one of them: a stranger may have made it so.
+        found = [one for one in found if one.purpose is not Purpose.CONFIRM]
     open_ = [one for one in found if not (one.spent or one.late)]
-    confirming = [one for one in open_ if one.purpose is Purpose.CONFIRM]
-    if len(confirming) > 1:
-        # One of them may be another's: its code, typed by the owner of the address, would make him that account.
-        open_ = [one for one in open_ if one not in confirming]
-    own = owned(account.id) if account is not None else None
-    return sorted(open_, key=lambda one: one.account != own)[:most]
+    taken = sorted(open_, key=lambda one: (one.alias == typed, one.alias != typed and one.muted))[: REACH * most]
+    return sorted(taken, key=lambda one: (one.muted, one.account != own))
 
 
 class Budgets:
@@ -65,12 +70,15 @@ class Budgets:
         loud: Set when a budget is spent whose end may be told.
     """
 
-    def __init__(self, parts: Parts, caller: Caller, now: Instant) -> None:
+    def __init__(
+        self, parts: Parts, caller: Caller, now: Instant, known: Mapping[str | None, bool] | None = None
+    ) -> None:
+        """Take note; ``known`` says of users whether the caller is a known client of theirs, where that was asked."""
         self._parts = parts
         self._caller = caller
         self._now = now
         self._within: dict[tuple[str, bool], bool] = {}
-        self._known: dict[str | None, bool] = {}
+        self._known: dict[str | None, bool] = dict(known or {})
         self.charges: list[Charge] = []
         self.loud: RateLimited | None = None
 

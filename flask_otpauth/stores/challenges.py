@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, false, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from ..types import (
     Admission,
@@ -152,14 +152,22 @@ class SqlChallenges:
 
     def find(self, keys: Sequence[str], purposes: frozenset[Purpose], now: Instant) -> list[Found]:
         c = self._table.c
-        which = select(c.created_at, c.id, c.account, c.alias, c.purpose, c.attempts_left, c.answers_until)
-        alive = [c.ended_at.is_(None), c.flow_expires_at > now, c.muted == false(), of_purposes(c.purpose, purposes)]
+        which = select(c.created_at, c.id, c.account, c.alias, c.purpose, c.attempts_left, c.answers_until, c.muted)
+        alive = [c.ended_at.is_(None), c.flow_expires_at > now, of_purposes(c.purpose, purposes)]
         with self._database.read() as connection:
             rows = connection.execute(which.where(c.alias.in_(set(keys)), *alive)).all()
         newest = sorted(((row[0], bytes(row[1]), *row[2:]) for row in rows), reverse=True)
         return [
-            Found(id=key, account=account, alias=alias, purpose=Purpose(purpose), spent=left <= 0, late=until <= now)
-            for _, key, account, alias, purpose, left, until in newest
+            Found(
+                id=key,
+                account=account,
+                alias=alias,
+                purpose=Purpose(purpose),
+                spent=left <= 0,
+                late=until <= now,
+                muted=bool(muted),
+            )
+            for _, key, account, alias, purpose, left, until, muted in newest
         ]
 
     def end(self, challenge_id: bytes, now: Instant) -> None:

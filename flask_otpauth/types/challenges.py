@@ -155,7 +155,8 @@ class Found:
 
     Attributes:
         account: Whom its failures count on; ``alias``: which of the keys it was found by.
-        spent: Whether its attempts are used up. ``late``: whether the time for answers is over.
+        spent: Whether its attempts are used up. ``late``: whether the time for answers is over. ``muted``: whether it
+            never has a code.
     """
 
     id: bytes
@@ -164,6 +165,7 @@ class Found:
     purpose: Purpose
     spent: bool
     late: bool
+    muted: bool
 
 
 class Miss(Enum):
@@ -262,8 +264,8 @@ class ChallengeStore(Protocol):
 
     def find(self, keys: Sequence[str], purposes: frozenset[Purpose], now: Instant) -> list[Found]:
         """
-        Give the challenges whose ``alias`` is one of ``keys``, the newest first: those that haven't ended, whose flow
-        isn't over, and that aren't muted.
+        Give the challenges whose ``alias`` is one of ``keys``, the newest first: those that haven't ended, and whose
+        flow isn't over.
         """
         ...
 

@@ -343,14 +343,17 @@ def test_find_tells_what_there_is_to_charge(challenges: ChallengeStore) -> None:
     confirm = promoted(challenges, account=who, alias=alias, purpose=Purpose.CONFIRM, attempts=1)
     spent = promoted(challenges, account=who, alias=alias, attempts=1, created_at=NOW + 1)
     charged(challenges, spent)
-    assert challenges.issue(challenge(account=who, alias=alias, live_limit=1)) is Admission.MUTED
+    muted = challenge(account=who, alias=alias, live_limit=1, created_at=NOW + 2)
+    assert challenges.issue(muted) is Admission.MUTED
     purposes = LOGIN | {Purpose.CONFIRM}
+    rest = {"account": who, "alias": alias, "late": False}
     assert challenges.find([alias], purposes, NOW) == [
-        Found(id=spent, account=who, alias=alias, purpose=Purpose.LOGIN, spent=True, late=False),
-        Found(id=confirm, account=who, alias=alias, purpose=Purpose.CONFIRM, spent=False, late=False),
+        Found(id=muted.id, purpose=Purpose.LOGIN, spent=False, muted=True, **rest),
+        Found(id=spent, purpose=Purpose.LOGIN, spent=True, muted=False, **rest),
+        Found(id=confirm, purpose=Purpose.CONFIRM, spent=False, muted=False, **rest),
     ]
-    assert [one.late for one in challenges.find([alias], purposes, NOW + CODE_TIME - 1)] == [False, False]
-    assert [one.late for one in challenges.find([alias], purposes, NOW + CODE_TIME)] == [True, True]
+    assert [one.late for one in challenges.find([alias], purposes, NOW + CODE_TIME - 1)] == [False] * 3
+    assert [one.late for one in challenges.find([alias], purposes, NOW + CODE_TIME)] == [False, True, True]
 
 
 def test_one_whose_code_is_too_late_keeps_nobody_from_another(challenges: ChallengeStore) -> None:

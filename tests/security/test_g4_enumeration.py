@@ -10,6 +10,7 @@ addresses are the same, so times, masks and lengths are compared as well. Time i
 from __future__ import annotations
 
 import re
+import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -647,7 +648,9 @@ def answer_decoy_by(kind: str) -> Callable[[Site, Who], Walk]:
 
     def walk(site: Site, who: Who) -> Walk:
         yield site.post("/resend-otp", {kind: who.by(kind)})
-        yield site.post("/verify-otp", {kind: who.by(kind), "otp": "000000"})
+        answer = site.post("/verify-otp", {kind: who.by(kind), "otp": "0" * site.service.settings.digits})
+        assert answer.json["code"] == "otp_invalid"
+        yield answer
 
     return walk
 
@@ -692,6 +695,21 @@ def test_a_strangers_own_cookie_costs_the_same(site: Sites) -> None:
         yield site.wrong(asked, browser)
 
     one = site(threads=True, FIRST_FACTOR="otp")
+    assert compare_cost(one, walk, *one.people(4)) > 10
+
+
+def test_a_strangers_own_cookie_costs_the_same_where_he_answers_by_name(site: Sites) -> None:
+    def walk(site: Site, who: Who) -> Walk:
+        browser = site.app.test_client()
+        browser.set_cookie("otpauth_client", "A" * 43)
+        # A challenge of the account's, and one that is nobody's yet.
+        yield site.post("/login", {"phone": who.phone}, browser)
+        yield site.post("/register", {"username": f"zoe{secrets.token_hex(4)}", "phone": who.phone})
+        answer = site.post("/verify-otp", {"phone": who.phone, "otp": "0" * site.service.settings.digits}, browser)
+        assert answer.json["code"] == "otp_invalid"
+        yield answer
+
+    one = site(threads=True, FIRST_FACTOR="otp", CHALLENGE_LOOKUP="identifier")
     assert compare_cost(one, walk, *one.people(4)) > 10
 
 

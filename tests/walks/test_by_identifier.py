@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from flask_otpauth.types import instant
 from tests.walks.conftest import PASSWORD, PHONE, Host
 
 Hosts = Callable[..., Host]
@@ -105,3 +106,117 @@ def test_guesses_by_one_name_show_under_no_other(host: Hosts, config: dict[str, 
         answers.append(guess(site, name))
     assert answers[0] == answers[1]
     assert answers[0][1]["code"] == "otp_invalid"
+
+
+# --- what is muted, spent or late -------------------------------------------------------------------------------------
+
+
+def ask(site: Host, path: str, body: dict[str, str], place: str) -> str:
+    """Ask for a code from a place of one's own, without cookies; give the id of the challenge."""
+    answer = site.app.test_client().post(f"/auth{path}", json=body, environ_base={"REMOTE_ADDR": place})
+    assert answer.status_code == 202
+    site.clock.advance(1)
+    return str(answer.json["challenge_id"])
+
+
+def squat(site: Host, place: str = "198.51.100.9") -> None:
+    ask(site, "/register", {"username": "squatter", "password": "squatter's very own", "phone": PHONE}, place)
+
+
+def register_muted(site: Host) -> None:
+    begin(site, PHONE)
+    squat(site)
+    site.clock.advance(61)
+    ask(site, "/register", {"username": "ann", "password": PASSWORD, "phone": PHONE}, "192.0.2.1")
+    site.clock.advance(61)
+
+
+def register_late(site: Host) -> None:
+    ask(site, "/register", {"username": "ann", "password": PASSWORD, "phone": PHONE}, "192.0.2.1")
+    site.clock.advance(290)
+    squat(site)
+    site.clock.advance(11)
+
+
+def register_spent(site: Host) -> None:
+    ask(site, "/register", {"username": "ann", "password": PASSWORD, "phone": PHONE}, "192.0.2.1")
+    for number in range(5):
+        guess(site, PHONE, f"198.51.{number}.1")
+    squat(site)
+    site.clock.advance(65)
+
+
+@pytest.mark.parametrize("begun", [register_muted, register_late, register_spent])
+@pytest.mark.parametrize("resent", [False, True])
+def test_the_owner_of_a_number_answers_no_squatters_registration(
+    host: Hosts, begun: Callable[[Host], None], resent: bool
+) -> None:
+    site = host(CHALLENGE_LOOKUP="identifier", SECOND_FACTOR="never")
+    begun(site)
+    if resent:
+        site.clock.advance(61)
+        ask(site, "/resend-otp", {"phone": PHONE}, "192.0.2.1")
+    body = {"phone": PHONE, "otp": site.code}
+    assert site.post("/verify-otp", body, client=site.app.test_client()).status_code == 401
+    login = {"identifier": "squatter", "password": "squatter's very own"}
+    assert site.post("/login", login, client=site.app.test_client()).status_code == 401
+
+
+def of_registrations(site: Host, name: str) -> Any:
+    for number in range(2):
+        ask(site, "/register", {"phone": name, "username": f"zoe{number}"}, f"198.51.{number}.1")
+    ask(site, "/login", {"identifier": name}, "198.51.2.1")
+    return guess(site, name, "198.51.3.1")
+
+
+def of_another_name(site: Host, name: str) -> Any:
+    for number in range(2):
+        ask(site, "/login", {"identifier": "ann"}, f"198.51.{number}.1")
+    ask(site, "/login", {"identifier": name}, "198.51.2.1")
+    return guess(site, name, "198.51.3.1")
+
+
+def of_a_known_client(site: Host, name: str) -> Any:
+    for _ in range(2):
+        site.clock.advance(61)
+        assert site.post("/login", {"identifier": "ann"}).status_code == 202
+    ask(site, "/login", {"identifier": name}, "198.51.2.1")
+    return guess(site, name, "198.51.3.1")
+
+
+def of_a_resend(site: Host, name: str) -> Any:
+    for number in range(2):
+        ask(site, "/login", {"identifier": name}, f"198.51.{number}.1")
+    ask(site, "/register", {"phone": name, "username": "zoe"}, "198.51.2.1")
+    site.clock.advance(61)
+    return site.post("/resend-otp", {"identifier": name}, client=site.app.test_client()).json["purpose"]
+
+
+def of_attempts(site: Host, name: str) -> Any:
+    first = ask(site, "/login", {"identifier": name}, "198.51.1.1")
+    second = ask(site, "/register", {"phone": name, "username": "zoe"}, "198.51.2.1")
+    site.clock.advance(301)
+    later = [ask(site, "/login", {"identifier": name}, f"198.51.{number}.1") for number in (3, 4)]
+    for number, one in enumerate((first, second)):
+        ask(site, "/resend-otp", {"challenge_id": one}, f"198.51.{number + 5}.1")
+    for one, times in ((later[0], 3), (later[1], 3), (second, 2)):
+        for number in range(times):
+            body = {"challenge_id": one, "otp": "0" * site.app.extensions["otpauth"].settings.digits}
+            place = {"REMOTE_ADDR": f"198.51.{number + 10}.1"}
+            answer = site.app.test_client().post("/auth/verify-otp", json=body, environ_base=place)
+            assert answer.json["code"] == "otp_invalid"
+    return guess(site, name)
+
+
+@pytest.mark.parametrize("way", [of_registrations, of_another_name, of_a_known_client, of_a_resend, of_attempts])
+def test_what_is_muted_tells_nothing_of_an_account(host: Hosts, way: Callable[[Host, str], Any]) -> None:
+    answers = [way(people(host, FIRST_FACTOR="otp"), name) for name in (PHONE, OTHER, NOBODYS)]
+    assert answers[0] == answers[1] == answers[2]
+
+
+def test_a_guess_takes_attempts_of_a_bounded_number_of_challenges(host: Hosts) -> None:
+    site = people(host, FIRST_FACTOR="otp")
+    begun = [ask(site, "/login", {"identifier": PHONE}, f"198.51.{number}.1") for number in range(14)]
+    assert guess(site, PHONE, "203.0.113.1")[1]["attempts_left"] == 4
+    challenges, now = site.app.extensions["otpauth"].login._parts.challenges, instant(site.clock.now)
+    assert sorted(challenges.look(one, now).attempts_left for one in begun) == [4] * 12 + [5] * 2
