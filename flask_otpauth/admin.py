@@ -149,7 +149,7 @@ def _session(record: SessionRecord, names: Mapping[str, str]) -> _Session:
         methods=" ".join(public_methods(record.amr)),
         client=record.client,
         since=_time(record.created_at),
-        used=_time(record.used_at),
+        used=_time(record.last_used_at),
         until=_time(min(record.idle_at, record.expires_at)),
     )
 

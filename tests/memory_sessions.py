@@ -103,7 +103,7 @@ class MemorySessions:
         if row is None or row.refresh is None:
             return Rotation.GONE
         if row.refresh == old:
-            row.refresh, row.previous, row.rotated_at, row.used_at = new, old, now, now
+            row.refresh, row.previous, row.rotated_at = new, old, now
             row.new = replace(row.new, idle_at=idle_at)
             return Rotation.ROTATED
         if row.previous == old and now - row.rotated_at <= 10_000:
@@ -126,7 +126,9 @@ class MemorySessions:
         row = self._live(session_id, now)
         if row is None:
             return False
-        row.refresh, row.used_at = refresh or row.refresh, now
+        row.used_at = now
+        if refresh is not None:
+            row.refresh, row.previous, row.rotated_at = refresh, row.refresh, now
         row.new = replace(row.new, amr=amr, auth_time=auth_time, code_at=code_at, cookie=cookie or row.new.cookie)
         return True
 
@@ -170,6 +172,7 @@ class MemorySessions:
             code_at=new.code_at,
             created_at=new.created_at,
             used_at=row.used_at,
+            rotated_at=row.rotated_at or None,
             expires_at=new.expires_at,
             idle_at=new.idle_at,
             client=new.client,

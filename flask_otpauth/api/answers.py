@@ -85,7 +85,7 @@ def sessions_body(records: Iterable[SessionRecord], current: Session) -> Body:
                 "user_agent": one.client,
                 "amr": list(public_methods(one.amr)),
                 "created_at": timestamp(one.created_at),
-                "last_used_at": timestamp(one.used_at),
+                "last_used_at": timestamp(one.last_used_at),
                 "expires_at": timestamp(min(one.idle_at, one.expires_at)),
             }
             for one in records

@@ -138,5 +138,5 @@ def _login(record: SessionRecord, current: Session) -> Login:
         browser=browser_of(record.client),
         system=system_of(record.client),
         begun=moment(record.created_at),
-        used=moment(record.used_at),
+        used=moment(record.last_used_at),
     )

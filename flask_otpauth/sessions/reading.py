@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, cast
 
 from flask import Request, current_app
@@ -144,7 +145,7 @@ class Reading:
             auth_time=moment(claims.auth_time),
             code_at=None if claims.code_at is None else moment(claims.code_at),
             created_at=moment(record.created_at),
-            expires_at=moment(record.expires_at),
+            expires_at=self._end(record, self._settings.refresh_lifetime),
             fresh=claims.fresh,
             via="jwt",
             sid=claims.sid,
@@ -175,7 +176,7 @@ class Reading:
             auth_time=moment(record.auth_time),
             code_at=None if record.code_at is None else moment(record.code_at),
             created_at=moment(record.created_at),
-            expires_at=moment(record.expires_at),
+            expires_at=self._end(record, self._settings.session_lifetime),
             fresh=True,
             via="cookie",
         )
@@ -215,8 +216,14 @@ class Reading:
     def _names(self, claims: Claims, record: SessionRecord) -> bool:
         return claims.subject == record.user_id or not self._tokens.names_users
 
+    @staticmethod
+    def _end(record: SessionRecord, lifetime: int) -> datetime:
+        """Tell when a credential of that many seconds ends for good: its row may live by another one."""
+        return moment(min(record.expires_at, record.created_at + lifetime * 1000))
+
     def _is_past(self, record: SessionRecord, now: Instant) -> bool:
-        # The row lives as long as the longest of its credentials, which may be a refresh token.
+        # The row lives as long as the longest of its credentials, which may be a refresh token: its exchange is no use
+        # of the cookie, and wakes none.
         lifetime, idle = self._settings.session_lifetime * 1000, self._settings.session_idle * 1000
         return now >= min(record.created_at + lifetime, record.used_at + idle)
 

@@ -149,9 +149,7 @@ class Sessions(Reading):
         now = self._now()
         claims = self._tokens.read_refresh(token, now)
         record = self._live(self._store.by_id(claims.key, now))
-        # The row may live longer, by a cookie of the same login.
-        idle = record is not None and now >= record.used_at + self._settings.refresh_idle * 1000
-        if record is None or idle or not self._names(claims, record):
+        if record is None or self._is_idle(record, now) or not self._names(claims, record):
             raise AuthenticationRequired(token_rejected=True)
         refresh = new_id()
         grant = Grant(
@@ -206,6 +204,11 @@ class Sessions(Reading):
         return self._store.list(user_id, self._now())
 
     # --- parts ----------------------------------------------------------------------------------------------------
+
+    def _is_idle(self, record: SessionRecord, now: Instant) -> bool:
+        # The row may live longer, by a cookie of the same login; the use of that is none of the token's.
+        since = max(record.created_at, record.rotated_at or 0)
+        return now >= since + self._settings.refresh_idle * 1000
 
     def _owes_code(self, account: Account) -> bool:
         # A callable policy was asked by the flow; asked again it might say something else.

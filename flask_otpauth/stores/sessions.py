@@ -41,6 +41,7 @@ _RECORD = (
     "code_at",
     "created_at",
     "used_at",
+    "rotated_at",
     "expires_at",
     "idle_at",
     "client",
@@ -62,9 +63,7 @@ class SqlSessions:
         self._touch = Statement(update(table).values(idle_at=self._idle(), used_at=_now()).where(this, self._live()))
         self._rotate = Statement(
             update(table)
-            .ordered_values(
-                *self._exchanged(_digest("new")), (table.c.idle_at, self._idle()), (table.c.used_at, _now())
-            )
+            .ordered_values(*self._exchanged(_digest("new")), (table.c.idle_at, self._idle()))
             .where(this, table.c.refresh == _digest("old"), self._live())
         )
         proof = (
@@ -233,7 +232,7 @@ class SqlSessions:
 
 
 def _record(row: Row, state: UserState) -> SessionRecord:
-    key, user_id, cookie, amr, auth_time, code_at, created_at, used_at, expires_at, idle_at, client = row
+    key, user_id, cookie, amr, auth_time, code_at, created_at, used_at, rotated_at, expires_at, idle_at, client = row
     return SessionRecord(
         id=key,
         user_id=user_id,
@@ -243,6 +242,7 @@ def _record(row: Row, state: UserState) -> SessionRecord:
         code_at=code_at,
         created_at=created_at,
         used_at=used_at,
+        rotated_at=rotated_at,
         expires_at=expires_at,
         idle_at=idle_at,
         client=client,

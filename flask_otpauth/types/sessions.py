@@ -69,7 +69,8 @@ class SessionRecord:
     A session as stored; its attributes are those of ``NewSession``.
 
     Attributes:
-        used_at: When it was last seen in use: opened, touched, refreshed or raised.
+        used_at: When its cookie was last seen in use, or a proof was added; when it was opened, without either.
+        rotated_at: When its refresh token was last exchanged; None if it never was.
     """
 
     id: bytes
@@ -80,10 +81,16 @@ class SessionRecord:
     code_at: Instant | None
     created_at: Instant
     used_at: Instant
+    rotated_at: Instant | None
     expires_at: Instant
     idle_at: Instant
     client: str
     user_state: UserState = UserState.UNREAD
+
+    @property
+    def last_used_at(self) -> Instant:
+        """When the login was last seen in use, by whichever credential."""
+        return max(self.used_at, self.rotated_at or 0)
 
 
 class Rotation(Enum):

@@ -42,6 +42,7 @@ def test_a_session_is_found_by_id_and_by_cookie(sessions: SessionStore) -> None:
         code_at=NOW,
         created_at=NOW,
         used_at=NOW,
+        rotated_at=None,
         expires_at=NOW + DAY,
         idle_at=NOW + HOUR,
         client="Zoë's browser 🙂",
@@ -124,7 +125,8 @@ def test_a_refresh_token_rotates_once_and_moves_the_idle_end(sessions: SessionSt
     assert rotate(sessions, new, second, third, at=NOW + 2) is Rotation.ROTATED
     record = sessions.by_id(new.id, NOW + HOUR + 1)
     assert record is not None
-    assert (record.idle_at, record.used_at) == (NOW + HOUR + 2, NOW + 2)
+    assert (record.idle_at, record.used_at, record.rotated_at) == (NOW + HOUR + 2, NOW, NOW + 2)
+    assert record.last_used_at == NOW + 2
 
 
 def test_a_repetition_within_ten_seconds_revokes_nothing(sessions: SessionStore) -> None:
