@@ -11,12 +11,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, create_engine, insert, select, text, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    insert,
+    make_url,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from flask_otpauth.errors import ServiceUnavailable
 from flask_otpauth.stores import Database, SqlChallenges, SqlClients, SqlGuard, tables_for
 from flask_otpauth.stores import database as database_module
+from flask_otpauth.stores.engines import make_engines
 from flask_otpauth.stores.statements import Statement
 from flask_otpauth.types import Window
 from tests.processes import CONTEXT
@@ -343,6 +358,65 @@ def test_a_connection_that_was_idle_is_tried_before_a_write(
         clients.remember(KEY, "2", NOW, NOW + 1)
         assert clients.known(KEY, "2", NOW)
         database.close()
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_servers_connections_are_set_up(kind: str, tmp_path: Path) -> None:
+    with database_url(kind, tmp_path) as url, closing(Database(url, tables_for(MetaData()))) as database:
+        limit = "current_setting('lock_timeout')" if kind == "postgresql" else "@@innodb_lock_wait_timeout"
+        isolation = "current_setting('transaction_isolation')" if kind == "postgresql" else "@@tx_isolation"
+        ask = text(f"SELECT {limit}, {isolation}")
+        with database.transaction() as connection:
+            waits, reads = connection.execute(ask).one()
+            driver: Any = connection.connection.dbapi_connection
+            assert not (driver.autocommit if kind == "postgresql" else driver.get_autocommit())
+        assert str(waits).removesuffix("s") == "5"
+        assert reads.replace("-", " ").lower() == "read committed"
+        with database.read() as connection:
+            assert str(connection.execute(ask).one()[0]).removesuffix("s") == "5"
+            driver = connection.connection.dbapi_connection
+            assert driver.autocommit if kind == "postgresql" else driver.get_autocommit()
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+@pytest.mark.parametrize(("idle", "tried"), [(10, 0), (0, 1)])
+def test_a_connection_is_tried_only_if_it_was_idle(
+    kind: str, idle: int, tried: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flask_otpauth.stores.engines.IDLE_SECONDS", idle)
+    with database_url(kind, tmp_path) as url, closing(Database(url, tables_for(MetaData()))) as database:
+        database.ping()
+        dialect, pinged = database._engines.read.dialect, []
+        ping = dialect.do_ping
+        monkeypatch.setattr(dialect, "do_ping", lambda driver: pinged.append(driver) or ping(driver))
+        database.ping()
+        assert len(pinged) == tried
+
+
+@pytest.mark.parametrize(
+    ("url", "given", "expected"),
+    [
+        ("postgresql+psycopg://u@h/d", {}, 15),
+        ("postgresql+psycopg://u@h/d?connect_timeout=3", {}, "3"),
+        ("postgresql+psycopg://u@h/d", {"connect_timeout": 4}, 4),
+        ("mysql+pymysql://u@h/d", {}, None),
+    ],
+)
+def test_a_server_that_does_not_answer_is_waited_for_as_long_as_for_a_lock(
+    url: str, given: dict[str, int], expected: object
+) -> None:
+    engines = make_engines(make_url(url), ours=False, connect_args=given)
+    for engine in (engines.read, engines.write):
+        seen: list[dict[str, Any]] = []
+
+        def connect(_: object, __: object, ___: object, options: dict[str, Any], seen: Any = seen) -> None:
+            seen.append(options)
+            raise ConnectionError
+
+        event.listen(engine, "do_connect", connect)
+        with pytest.raises(ConnectionError):
+            engine.connect()
+        assert seen[0].get("connect_timeout") == expected
 
 
 def _cut_all(database: Database) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import sqlite3
+import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -67,6 +69,28 @@ def test_the_mode_of_a_file_of_the_app_is_not_touched(file: Path, opened: Callab
     with database.transaction() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
     assert mode(file) == "delete"
+
+
+def test_the_mode_is_changed_once_nobody_holds_the_file(file: Path, opened: Callable[..., Database]) -> None:
+    with closing(sqlite3.connect(file, check_same_thread=False, isolation_level=None)) as other:
+        other.execute("CREATE TABLE other (id INTEGER)")
+        other.execute("BEGIN EXCLUSIVE")
+        end = threading.Timer(0.3, lambda: other.execute("COMMIT"))
+        end.start()
+        opened(ours=True, connect_args={"timeout": 0}).ping()
+        end.join()
+    assert mode(file) == "wal"
+
+
+def test_a_file_that_somebody_keeps_is_not_waited_for_without_end(
+    file: Path, opened: Callable[..., Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flask_otpauth.stores.creation.BUSY_SECONDS", 0.2)
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("CREATE TABLE other (id INTEGER)")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(ServiceUnavailable):
+            opened(ours=True, connect_args={"timeout": 0}).ping()
 
 
 @pytest.mark.parametrize(
