@@ -32,6 +32,8 @@ from flask_otpauth.errors import ServiceUnavailable
 from flask_otpauth.stores import Database, SqlChallenges, SqlClients, SqlGuard, tables_for
 from flask_otpauth.stores import database as database_module
 from flask_otpauth.stores.engines import make_engines
+from flask_otpauth.stores.faults import is_conflict
+from flask_otpauth.stores.inspection import missing
 from flask_otpauth.stores.statements import Statement
 from flask_otpauth.types import Window
 from tests.processes import CONTEXT
@@ -345,6 +347,55 @@ def test_connections_that_the_server_cut_are_replaced(kind: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("kind", SERVERS)
+def test_a_unit_whose_connection_was_cut_midway_is_run_again(kind: str, tmp_path: Path) -> None:
+    with database_url(kind, tmp_path) as url:
+        named = url + ("&application_name=cut" if kind == "postgresql" else "")
+        with closing(Database(named, tables_for(MetaData()), create=True)) as database:
+            clients, tries = SqlClients(database), []
+
+            def work() -> None:
+                clients.remember(KEY, "1", NOW, NOW + 1)
+                tries.append(len(tries))
+                if len(tries) == 1:
+                    _cut_all(database)
+                clients.remember(KEY, "2", NOW, NOW + 1)
+
+            database.unit(work)
+            assert tries == [0, 1]
+            assert [clients.known(KEY, user, NOW) for user in "12"] == [True, True]
+
+
+class Fault(Exception):
+    """A driver's error, with what drivers tell of it."""
+
+    def __init__(self, *args: object, **told: object) -> None:
+        super().__init__(*args)
+        vars(self).update(told)
+
+
+@pytest.mark.parametrize(
+    ("original", "conflict"),
+    [
+        (Fault(sqlstate="40001"), True),
+        (Fault(sqlstate=None, pgcode="40P01"), True),
+        (Fault(pgcode="40P01"), True),
+        (Fault(sqlstate="23505", pgcode="40P01"), False),
+        (Fault(1213, "deadlock"), True),
+        (Fault(1205, "lock wait"), True),
+        (Fault(1062, "duplicate"), False),
+        (Fault(), False),
+    ],
+)
+def test_what_a_conflict_is(original: Exception, conflict: bool) -> None:
+    error = DBAPIError("", None, original)
+    assert is_conflict(error) is conflict
+    named = RuntimeError("a name that a layer between has given it")
+    named.__cause__ = error
+    assert is_conflict(named) is conflict
+    assert not is_conflict(RuntimeError())
+
+
+@pytest.mark.parametrize("kind", SERVERS)
 def test_a_connection_that_was_idle_is_tried_before_a_write(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -434,6 +485,31 @@ def _cut_all(database: Database) -> None:
                     connection.exec_driver_sql(f"KILL {number}")
     finally:
         engine.dispose()
+
+
+# --- what is missing ------------------------------------------------------------------------------------------------
+
+
+def test_missing_tables_and_columns_are_told(database: Database) -> None:
+    assert missing(database) == []
+    tables = database.tables
+    with database.transaction() as connection:
+        tables.event.drop(connection)
+        tables.challenge.drop(connection)
+        connection.execute(text("ALTER TABLE otpauth_flags DROP COLUMN phone"))
+    assert sorted(missing(database)) == ["otpauth_challenge", "otpauth_event", "otpauth_flags.phone"]
+
+
+@pytest.mark.services
+def test_tables_in_a_schema_are_found_there(tmp_path: Path) -> None:
+    with database_url("postgresql", tmp_path) as url:
+        schema = url.rpartition("%3D")[2]
+        tables = tables_for(MetaData(schema=schema))
+        with closing(Database(url.partition("?")[0], tables, create=True)) as database:
+            assert missing(database) == []
+            with database.transaction() as connection:
+                connection.execute(text(f"ALTER TABLE {schema}.otpauth_flags DROP COLUMN phone"))
+            assert missing(database) == ["otpauth_flags.phone"]
 
 
 # --- making tables ------------------------------------------------------------------------------------------------

@@ -9,14 +9,18 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import URL, Column, Integer, MetaData, String, Table, create_engine, insert, make_url, select, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from flask_otpauth.errors import ServiceUnavailable
 from flask_otpauth.stores import Database, SqlClients, SqlGuard, tables_for
+from flask_otpauth.stores.creation import _is_locked
 from flask_otpauth.stores.engines import file_of, is_memory
+from flask_otpauth.stores.hosts import _begins_at_writes
 from flask_otpauth.types import Charge, Window
 
 NOW = 1_800_000_000_000
@@ -91,6 +95,26 @@ def test_a_file_that_somebody_keeps_is_not_waited_for_without_end(
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(ServiceUnavailable):
             opened(ours=True, connect_args={"timeout": 0}).ping()
+
+
+@pytest.mark.parametrize(
+    ("told", "locked"), [("database is locked", True), ("database table is locked", True), ("disk I/O error", False)]
+)
+def test_a_lock_is_told_by_its_words_too(told: str, locked: bool) -> None:
+    # SQLITE_LOCKED is no SQLITE_BUSY.
+    assert _is_locked(OperationalError("", None, sqlite3.OperationalError(told))) is locked
+    assert not _is_locked(OperationalError("", None, Exception(told)))
+
+
+@pytest.mark.parametrize(
+    ("begins", "autocommit", "level"),
+    [(True, -1, "DEFERRED"), (True, -1, ""), (False, -1, None), (False, False, "DEFERRED"), (False, True, "")],
+)
+def test_whether_a_driver_begins_at_writes_alone(begins: bool, autocommit: object, level: str | None) -> None:
+    assert _begins_at_writes(SimpleNamespace(autocommit=autocommit, isolation_level=level)) is begins
+    # Before Python 3.12 there is only one way; and who knows what another driver has.
+    assert _begins_at_writes(SimpleNamespace(isolation_level=level)) is (level is not None)
+    assert not _begins_at_writes(SimpleNamespace())
 
 
 @pytest.mark.parametrize(
