@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
+from shutil import rmtree
 from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import URL, Column, Integer, MetaData, String, Table, create_engine, insert, make_url, select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from flask_otpauth.errors import ServiceUnavailable
@@ -95,6 +96,19 @@ def test_a_file_that_somebody_keeps_is_not_waited_for_without_end(
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(ServiceUnavailable):
             opened(ours=True, connect_args={"timeout": 0}).ping()
+
+
+def test_a_file_that_goes_away_is_service_unavailable(tmp_path: Path) -> None:
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    with closing(Database(f"sqlite:///{folder / 'app.sqlite'}", tables_for(MetaData()), create=True)) as database:
+        clients = SqlClients(database)
+        assert not clients.known(KEY, "1", NOW)
+        database._engines.dispose()
+        rmtree(folder)
+        with pytest.raises(ServiceUnavailable) as caught:
+            clients.known(KEY, "1", NOW)
+        assert isinstance(caught.value.__cause__, DBAPIError)
 
 
 @pytest.mark.parametrize(
