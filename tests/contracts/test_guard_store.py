@@ -199,9 +199,12 @@ def test_the_log_agrees_with_a_list_of_times(stores: Stores, steps: list[tuple[i
 # --- races --------------------------------------------------------------------------------------------------------
 
 
-def test_who_takes_a_turn_waits_for_the_one_before(stores: Stores) -> None:
+@pytest.mark.parametrize("taken_before", [False, True])
+def test_who_takes_a_turn_waits_for_the_one_before(stores: Stores, taken_before: bool) -> None:
     mine, inside = key(), threading.Event()
     order: list[str] = []
+    if taken_before:  # a row that is there has to be locked, one that is new is its maker's
+        stores.guard.turn(mine, NOW)
 
     def first() -> None:
         stores.guard.turn(mine, NOW)
