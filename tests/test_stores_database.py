@@ -327,6 +327,11 @@ def test_faults_tell_no_parameters(database: Database) -> None:
     with pytest.raises(ServiceUnavailable) as caught:
         SqlClients(database).forget_all("a secret")
     assert "a secret" not in f"{caught.value.__cause__!r}{caught.value.__cause__}"
+    for given in (database.read, database.transaction):
+        with pytest.raises(ServiceUnavailable) as caught, given() as connection:
+            connection.execute(text("SELECT :value FROM missing"), {"value": "a secret"})
+        assert "missing" in str(caught.value.__cause__)
+        assert "a secret" not in f"{caught.value.__cause__!r}{caught.value.__cause__}"
 
 
 @pytest.mark.parametrize("kind", SERVERS)
