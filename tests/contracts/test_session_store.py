@@ -118,6 +118,7 @@ def test_use_wakes_no_session_that_is_over(sessions: SessionStore) -> None:
 # --- refresh tokens -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.core
 def test_a_refresh_token_rotates_once_and_moves_the_idle_end(sessions: SessionStore) -> None:
     new = added(sessions)
     second, third = key(), key()
