@@ -132,4 +132,5 @@ def test_without_javascript_the_page_names_the_document(
     page = open_page(java_script_enabled=False)
     page.goto(serve(app) + "/swagger/")
     page.get_by_role("link", name="here").click()
+    page.wait_for_url("**/openapi.json")
     assert '"openapi"' in page.content()
