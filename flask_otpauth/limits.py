@@ -130,17 +130,19 @@ class Limits:
             return
         key = (self._app, name, address)
         try:
-            wait = self._wait(limiter, items, key)
+            wait = self._wait_in_turn(limiter, items, key)
         except Exception as error:  # noqa: BLE001 - each storage has errors of its own; none may let a request through
             log.error("The storage of limits is away: %s", type(error).__name__)  # noqa: TRY400 - it may hold a password
             substitute = self._strategy.fallback(error)
             if substitute is None:
                 return
-            wait = self._wait(substitute, items, key)
+            wait = self._wait_in_turn(substitute, items, key)
         if wait is not None:
             raise RateLimited(wait)
 
-    def _wait(self, limiter: RateLimiter, items: tuple[RateLimitItem, ...], key: tuple[str, str, str]) -> int | None:
+    def _wait_in_turn(
+        self, limiter: RateLimiter, items: tuple[RateLimitItem, ...], key: tuple[str, str, str]
+    ) -> int | None:
         # The library's storage in memory isn't safe among threads: two that meet start its one timer twice, and raise.
         with self._turn if isinstance(limiter.storage, MemoryStorage) else nullcontext():
             return _wait(limiter, items, key)

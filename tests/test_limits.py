@@ -138,7 +138,7 @@ def test_threads_that_meet_in_memory_are_all_counted(make_app: Maker, monkeypatc
         time.sleep(0.005)
 
     monkeypatch.setattr(MemoryStorage, "timer", property(lambda storage: vars(storage)["timer"], keep), raising=False)
-    limits = limits_of(make_app(), send_ip_limits="1000 per minute")
+    limits = limits_of(make_app(), send_ip_limits="24 per minute")
     together = threading.Barrier(8)
 
     def hit(_: int) -> None:
@@ -149,6 +149,8 @@ def test_threads_that_meet_in_memory_are_all_counted(make_app: Maker, monkeypatc
         for _ in range(3):
             time.sleep(0.1)  # a timer of 10 ms is over, and the next hit needs another
             list(pool.map(hit, range(8)))
+    with pytest.raises(RateLimited):
+        limits.hit("send", "192.0.2.1")
 
 
 def test_the_whole_app_has_a_budget_if_set(app: Flask) -> None:

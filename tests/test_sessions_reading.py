@@ -119,9 +119,10 @@ def test_a_login_of_nobody_that_cant_be_ended_is_refused_all_the_same(why: type[
         by_token(one, given)
 
 
-def test_the_absolute_end_of_a_session_holds_however_it_is_used() -> None:
+@pytest.mark.parametrize("kinds", [("session",), ("jwt", "session")])
+def test_the_absolute_end_of_a_session_holds_however_it_is_used(kinds: tuple[str, ...]) -> None:
     one = desk(OTPAUTH_SESSION_LIFETIME=300, OTPAUTH_SESSION_IDLE=100)
-    mark = one.login(kinds=("session",)).cookie
+    mark = one.login(kinds=kinds).cookie
     seen = 0
     for _ in range(10):
         one.clock.advance(50)

@@ -57,6 +57,7 @@ def answerable(found: Sequence[Found], identifier: Identifier, account: Account 
         # spent or late, the owner's is one of them: a stranger may have made it so.
         found = [one for one in found if one.purpose is not Purpose.CONFIRM]
     open_ = [one for one in found if not (one.spent or one.late)]
+    # Muted ones that whoever has the password began must not push out of reach what the owner was sent.
     taken = sorted(open_, key=lambda one: (one.alias == typed, one.alias != typed and one.muted))[: REACH * most]
     return sorted(taken, key=lambda one: (one.muted, one.account != own))
 
